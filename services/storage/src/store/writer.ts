@@ -24,13 +24,14 @@ if (parentPort && workerData !== null) {
   const port = parentPort
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
-  const packs = new Packs(database, path, key)
   const log = new LogSync(database, path, (error) => {
     // Out of any promise: it ends the thread, which is told to whoever started it.
     setImmediate(() => {
       throw error
     })
   })
+  // After the log is written back: bytes are overwritten by what the tables say.
+  const packs = new Packs(database, path, key)
   const line = new GroupLine({
     ...{ database, key, packs, log, applier: new Applier(database, key, packs) },
     answer: (operations, outcomes) => {
