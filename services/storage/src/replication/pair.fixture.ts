@@ -32,13 +32,15 @@ const authorizer = {
 export interface OtherStore {
   readonly answers: RequestListener
   readonly isConnected: () => boolean
+  /** W; 2 by default. */
+  readonly writeQuorum?: number
 }
 
 /** What {@link openPair} gives. */
 export type Pair = Awaited<ReturnType<typeof openPair>>
 
 /** Opens the store, in a folder of its own. Whoever opens it closes it. */
-export async function openPair({ answers, isConnected }: OtherStore) {
+export async function openPair({ answers, isConnected, writeQuorum = 2 }: OtherStore) {
   const folder = mkdtempSync(join(tmpdir(), 'storage-pair-'))
   const server = createServer(answers)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -70,7 +72,7 @@ export async function openPair({ answers, isConnected }: OtherStore) {
   const events = new Events(createLogger({ name: 'storage', level: 'info' }, destination))
   const common = { store, members, client, events, now: Date.now, backend, account: self, onHandoff: () => {} }
   const lane = new HandoffLane({ ...common, isUp: () => false, onLeft: () => {} })
-  const counts = { replicas: 2, writeQuorum: 2 }
+  const counts = { replicas: 2, writeQuorum }
   const replicator = new Replicator({ ...common, ...counts, key, authorizer, readHeader: () => undefined, lane })
   const close = async (): Promise<void> => {
     client.close()

@@ -1,5 +1,6 @@
 /** What stores are told that are away: nothing, until they are back. */
 import { randomBytes } from 'node:crypto'
+import type { RequestListener } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -136,6 +137,35 @@ test('a put that fails is answered before the copies are through that are on the
   await pair.replicator.retract(id, made)
   expect(asked[0]).toBe('release')
 })
+
+test.each(['put', 'referred to'])(
+  'what is %s again while the same is still being taken back stays, also if a release is known from the future',
+  async (how) => {
+    const answers: RequestListener = (_request, response) => void response.end(encodeCbor(0))
+    const one = await openPair({ isConnected: () => false, answers, writeQuorum: 1 })
+    const bytes = new Uint8Array(randomBytes(100))
+    const id = { digest: hashBlock(bytes), codec: codecRaw }
+    const put = (account: Uint8Array): Promise<unknown> =>
+      one.replicator.put(id, bytes, { account, at: Date.now(), pin: 0 })
+    await put(bob)
+    await one.lane.stop()
+    const say = (): Promise<unknown> =>
+      how === 'put' ? put(alice) : one.replicator.pins.refer(id, { account: alice, token: '' })
+    // By a clock that is a minute ahead.
+    const at = Date.now() + 60_000
+    await one.store.release(id.digest, alice, { at: at - 1, force: true })
+    const flights = one.lane.begin(id.digest, [other])
+    await put(alice)
+    expect(one.store.keptSince(id.digest, alice)).toBe(at)
+    await one.replicator.retract(id, { account: alice, token: '', at, since: at })
+    expect(one.store.keptSince(id.digest, alice)).toBeUndefined()
+    await say()
+    one.lane.cancel(flights)
+    await one.lane.stop()
+    expect(one.store.keptSince(id.digest, alice)).toBeGreaterThanOrEqual(at)
+    await one.close()
+  },
+)
 
 test.each([
   ['by the queue', () => new HandoffQueue(pair.erasureParts).kick()],

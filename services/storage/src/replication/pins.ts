@@ -71,6 +71,8 @@ export interface PinsOptions {
   whereUp: <T>(act: (member: Member) => Promise<T>) => Promise<Told<T>[]>
   /** Takes back a reference that was made at that very time. */
   retract: (id: BlockId, made: Caller & { at: number }) => Promise<void>
+  /** The latest word of an account on a block that is being taken back just now, Unix ms; 0 for none. */
+  takenBack: (digest: Uint8Array, account: Uint8Array) => number
 }
 
 /** Sets, takes away and lists pins. */
@@ -93,12 +95,16 @@ export class Pins {
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`, `ERR_BLOCK_RELEASED`.
    */
   async add(id: BlockId, caller: Caller, mode: number, broughtAt?: number): Promise<number> {
-    const { store, now } = this.#options
+    const { store } = this.#options
     // What the account keeps already is on its quota.
     const isKept = broughtAt !== undefined || store.keptSince(id.digest, caller.account) !== undefined
     const made = isKept ? [] : [await this.refer(id, caller)]
     try {
-      return await this.#setPin(id, { account: caller.account, at: broughtAt ?? now(), pin: mode })
+      return await this.#setPin(id, {
+        account: caller.account,
+        at: broughtAt ?? this.#nowOf(id, caller.account),
+        pin: mode,
+      })
     } catch (error) {
       await this.takeBack(made, caller)
       throw error
@@ -120,7 +126,7 @@ export class Pins {
    * @throws {StorageError} as {@link add}.
    */
   async refer(id: BlockId, caller: Caller): Promise<Made> {
-    let made: Made = { id, at: this.#options.now() }
+    let made: Made = { id, at: this.#nowOf(id, caller.account) }
     // What is said twice is not taken back as the word of one request: the second time stands alone.
     const onLater = async (at: number): Promise<void> => {
       await this.takeBack([made], caller)
@@ -133,6 +139,13 @@ export class Pins {
       await this.takeBack([made], caller)
       throw error
     }
+  }
+
+  /** Now, or after what is being taken back: that is said at other stores, too, until it is over. */
+  #nowOf({ digest }: BlockId, account: Uint8Array): number {
+    const { now, takenBack } = this.#options
+    const at = takenBack(digest, account)
+    return at === 0 ? now() : Math.max(now(), msAfter(at))
   }
 
   /** Gives up what {@link refer} has made, but for what the account kept before or has put since. */
@@ -156,7 +169,7 @@ export class Pins {
     const wasDone = answers.some(({ answer }) => answer === pinAnswers.done)
     if (later >= at) {
       // By another store's clock the account has asked for the opposite later than now: it has asked for this last.
-      at = msAfter(later)
+      at = Math.max(msAfter(later), this.#nowOf(id, account))
       await onLater?.(at)
       answers = await this.#tellPin(id, { account, at, pin })
     }

@@ -24,6 +24,7 @@ import { Pins, type Told } from './pins.ts'
 import { rankMembers } from './placement.ts'
 import { isProof, newNonce, proofOf } from './possession.ts'
 import { answerMessage, type Receipt, signReceipt } from './receipt.ts'
+import { TakenBack } from './taken-back.ts'
 
 /** How long a store is waited for before the next one is asked too. */
 export const hedgeDelayMs = 250
@@ -86,6 +87,7 @@ export class Replicator {
   readonly #options: ReplicatorOptions
   /** Accounts' pins at all stores. */
   readonly pins: Pins
+  readonly #takenBack = new TakenBack()
 
   constructor(options: ReplicatorOptions) {
     this.#options = options
@@ -95,6 +97,7 @@ export class Replicator {
       everywhere: (act) => this.#everywhere(act),
       whereUp: (act) => this.#whereUp(act),
       retract: (id, made) => this.retract(id, made),
+      takenBack: (digest, account) => this.#takenBack.latest(digest, account),
     })
   }
 
@@ -134,7 +137,7 @@ export class Replicator {
    * Stores a block on W stores and has the others follow.
    *
    * @param told.header - whose it is, for a node of a file; a sealed payload says so itself. @param told.onLater - called with
-   *   the time at which the reference is said again, Unix ms, because the account has given the block up by then.
+   *   the time at which the reference is said again, Unix ms, because the account has given the block up by then, or is having its word of then taken back.
    * @returns one receipt per durable copy, W or more.
    * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_STORE_FULL` if too
    *   few have room, whether the others can be reached or not; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
@@ -145,16 +148,19 @@ export class Replicator {
     reference: Reference,
     { header, onLater }: { header?: PayloadHeader | undefined; onLater?: (at: number) => void } = {},
   ): Promise<Receipt[]> {
-    for (let asked = reference; ; ) {
+    const { store } = this.#options
+    const { account } = reference
+    const takenBack = this.#takenBack.latest(id.digest, account)
+    for (let at = takenBack < reference.at ? reference.at : msAfter(takenBack); ; ) {
+      if (at > reference.at) onLater?.(at)
       try {
-        return await this.#putAt(id, bytes, asked, header)
+        return await this.#putAt(id, bytes, { ...reference, at }, header)
       } catch (error) {
         if (!isStorageError(error, 'ERR_BLOCK_RELEASED')) throw error
         // By another store's clock, or within one ms, the account gave it up: it has asked for this last.
-        const at = msAfter(this.#options.store.releasedAt(id.digest, reference.account) ?? 0)
-        if (at <= asked.at) throw heardLater(error)
-        onLater?.(at)
-        asked = { ...reference, at }
+        const heard = Math.max(store.releasedAt(id.digest, account) ?? 0, this.#takenBack.latest(id.digest, account))
+        if (msAfter(heard) <= at) throw heardLater(error)
+        at = msAfter(heard)
       }
     }
   }
@@ -513,6 +519,7 @@ export class Replicator {
       const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
       await this.#everywhere(act, (member) => isAsked(member) && isTold(member))
     }
+    const end = this.#takenBack.begin(id.digest, made.account, made.at)
     // From then on nothing here hands it over.
     await tell(said, (member) => this.#isSelf(member))
     const targets = client.underWay.targets(id.digest)
@@ -526,7 +533,8 @@ export class Replicator {
     }
     if (made.since === undefined) await tell(said, isNow)
     else await tellTwice(isNow)
-    if (made.since === undefined || targets.length > 0) lane.afterwards(id.digest, () => tellTwice(() => true))
+    if (made.since !== undefined && targets.length === 0) end()
+    else lane.afterwards(id.digest, () => tellTwice(() => true).finally(end))
   }
 
   /** As {@link retract}, here, for another store: of what has broken off no copy is on its way from here any more then. */
