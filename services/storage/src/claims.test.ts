@@ -43,7 +43,7 @@ test('what one request has brought to its end, or somebody has put for good, nob
   const claims = new Claims<object>()
   const [first, second] = begun(claims, 2) as [object, object]
   for (const digest of [one, two]) for (const request of [first, second]) claims.take(account, digest, request)
-  claims.keep(account, one)
+  claims.keep(account, one, first)
   claims.end(first)
   await claims.keepWhile(account, two, async () => {})
   expect(claims.take(account, two, second)).toBeUndefined()
@@ -86,5 +86,23 @@ test('of what others put during a long upload nothing is remembered', async () =
   await claims.keepWhile(account, one, async () => {})
   expect([claims.size, claims.leave(account, one, upload)]).toEqual([1, kept])
   claims.end(upload)
+  expect(claims.size).toBe(0)
+})
+
+test('of what other uploads bring during a long one nothing is remembered, unless that has brought it, too', async () => {
+  const claims = new Claims<object>()
+  const [long] = begun(claims, 1) as [object]
+  claims.take(account, one, long)
+  for (let byte = 0; byte < 100; byte++) {
+    const upload = {}
+    claims.begin(upload)
+    const digest = new Uint8Array(32).fill(byte)
+    claims.take(account, digest, upload)
+    await claims.keepWhile(account, digest, async () => {})
+    claims.keep(account, digest, upload)
+    claims.end(upload)
+  }
+  expect(claims.size).toBe(1)
+  expect(claims.leave(account, one, long)).toBe(kept)
   expect(claims.size).toBe(0)
 })

@@ -2,7 +2,7 @@
  * Who has brought a block. A request that breaks off gives up what it brought, but not what another request of the same
  * account has put meanwhile: a caller who was cut off tries again, often before the first attempt is noticed to have
  * ended. One that is still under way takes over what is known of the block, and decides when it ends itself. Only what
- * requests under way have touched is remembered; a request that has ended whole holds for good.
+ * requests under way have brought is remembered, for as long as they are; a request that has ended whole holds for good.
  */
 
 import type { BlockId } from './store/block-id.ts'
@@ -33,11 +33,20 @@ function keyOf(account: Uint8Array, digest: Uint8Array): string {
   return Buffer.concat([account, digest]).toString('latin1')
 }
 
+/** What is remembered of an account's block. */
+interface Held<R> {
+  /** Requests under way that have brought it, the last one last. */
+  bringers: readonly R[]
+  /** True if it is not given up again. */
+  isKept: boolean
+  /** How many are putting it for good just now. */
+  puts: number
+}
+
 /** The claims of a node's requests, by whatever object stands for a request. */
 export class Claims<R extends object> {
   readonly #underWay = new Set<R>()
-  /** Who has brought a block and may give it up, the last one last. */
-  readonly #holders = new Map<string, readonly R[] | typeof kept>()
+  readonly #held = new Map<string, Held<R>>()
   /** What is being given up just now. */
   readonly #leaving = new Map<string, Promise<void>>()
 
@@ -49,7 +58,8 @@ export class Claims<R extends object> {
   /** It has ended, and has given up what it had to. */
   end(request: R): void {
     this.#underWay.delete(request)
-    if (this.#underWay.size === 0) this.#holders.clear()
+    if (this.#underWay.size > 0) return
+    for (const [key, { puts }] of this.#held) if (puts === 0) this.#held.delete(key)
   }
 
   /**
@@ -58,12 +68,10 @@ export class Claims<R extends object> {
    * @returns the one that may still give the block up, too, and had it last.
    */
   take(account: Uint8Array, digest: Uint8Array, request: R): R | undefined {
-    const key = keyOf(account, digest)
-    const holders = this.#holders.get(key)
-    if (holders === kept) return undefined
-    const others = this.#others(holders, request)
-    this.#holders.set(key, [...others, request])
-    return others.at(-1)
+    const held = this.#hold(keyOf(account, digest))
+    const others = this.#others(held, request)
+    held.bringers = [...others, request]
+    return held.isKept ? undefined : others.at(-1)
   }
 
   /**
@@ -74,16 +82,26 @@ export class Claims<R extends object> {
    */
   leave(account: Uint8Array, digest: Uint8Array, request: R): R | typeof kept | undefined {
     const key = keyOf(account, digest)
-    const holders = this.#holders.get(key)
-    if (holders === undefined || holders === kept || !holders.includes(request)) return kept
-    const others = this.#others(holders, request)
-    if (others.length > 0) this.#holders.set(key, others)
-    else this.#holders.delete(key)
-    return others.at(-1)
+    const held = this.#held.get(key)
+    if (held === undefined || !held.bringers.includes(request)) return kept
+    held.bringers = this.#others(held, request)
+    this.#forget(key, held)
+    return held.isKept ? kept : held.bringers.at(-1)
   }
 
-  #others(holders: readonly R[] = [], request: R): R[] {
-    return holders.filter((one) => one !== request && this.#underWay.has(one))
+  #hold(key: string): Held<R> {
+    const held = this.#held.get(key) ?? { bringers: [], isKept: false, puts: 0 }
+    this.#held.set(key, held)
+    return held
+  }
+
+  #others({ bringers }: Held<R>, request?: R): R[] {
+    return bringers.filter((one) => one !== request && this.#underWay.has(one))
+  }
+
+  /** Who brings it from now on asks whether it is kept. */
+  #forget(key: string, held: Held<R>): void {
+    if (held.puts === 0 && this.#others(held).length === 0 && this.#held.get(key) === held) this.#held.delete(key)
   }
 
   /** Takes back what a request said that has left a block. Who brings it meanwhile waits ({@link left}). */
@@ -99,30 +117,35 @@ export class Claims<R extends object> {
     if (this.#leaving.size > 0) await this.#leaving.get(keyOf(account, digest))
   }
 
-  /** A block is put for good by a request that is under way. */
-  keep(account: Uint8Array, digest: Uint8Array): void {
-    if (this.#underWay.size > 0) this.#holders.set(keyOf(account, digest), kept)
+  /** A request that is under way has put a block for good: of others that have brought it none gives it up. */
+  keep(account: Uint8Array, digest: Uint8Array, request: R): void {
+    const key = keyOf(account, digest)
+    const held = this.#hold(key)
+    held.isKept = true
+    held.bringers = this.#others(held, request)
+    this.#forget(key, held)
   }
 
   /**
-   * Puts a block for good. It is remembered while it is being put, and after that only if a request under way has touched
-   * it: an upload may take hours, and others put millions of blocks meanwhile.
+   * Puts a block for good. It is remembered while it is being put, and after that only for as long as requests are under way that have
+   * brought it: an upload may take hours, and others put millions of blocks meanwhile.
    */
   async keepWhile<T>(account: Uint8Array, digest: Uint8Array, put: () => Promise<T>): Promise<T> {
     if (this.#underWay.size === 0) return await put()
     const key = keyOf(account, digest)
-    const isTouched = this.#holders.has(key)
-    this.#holders.set(key, kept)
+    const held = this.#hold(key)
+    held.isKept = true
+    held.puts++
     try {
       return await put()
     } finally {
-      if (isTouched || this.#holders.get(key) !== kept) this.keep(account, digest)
-      else this.#holders.delete(key)
+      held.puts--
+      this.#forget(key, held)
     }
   }
 
   /** How many blocks are remembered. */
   get size(): number {
-    return this.#holders.size
+    return this.#held.size
   }
 }

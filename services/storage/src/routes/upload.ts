@@ -119,7 +119,10 @@ export class Upload implements Bringer {
     claims.begin(this)
     try {
       yield* lines
-      for (const { id, isStored } of this.#said.values()) if (isStored) claims.keep(this.#account, id.digest)
+      for (const { id, isStored } of this.#said.values()) {
+        if (isStored) claims.keep(this.#account, id.digest, this)
+        else claims.leave(this.#account, id.digest, this)
+      }
       isWhole = true
     } finally {
       if (!isWhole) await this.#giveUp()
@@ -134,10 +137,10 @@ export class Upload implements Bringer {
     const { claims } = files
     await replicator.pins.takeBack(this.#made, this.#caller)
     for (const said of this.#said.values()) {
-      if (!said.isNew) continue
       const { id, since, at, pinnedAt } = said
+      // From then on nobody leaves this one anything of the block any more.
       const heir = claims.leave(this.#account, id.digest, this)
-      if (heir === kept) continue
+      if (heir === kept || !said.isNew) continue
       if (heir !== undefined) {
         heir.inherit(said)
         continue
