@@ -87,6 +87,7 @@ export async function openPair({ answers, isConnected, writeQuorum = 2 }: OtherS
     return Buffer.from(otherKey.sign(message)).toString('base64url')
   }
   return {
+    folder,
     store,
     lane,
     replicator,

@@ -296,8 +296,16 @@ export class Replicator {
     return bytes ? this.#sign(id, bytes.length) : undefined
   }
 
-  /** Proves that a block is here, and heals it before if it was damaged; undefined if there is none. */
-  async prove(digest: Uint8Array, nonce: Uint8Array): Promise<Uint8Array | undefined> {
+  /** Proves of blocks that they are here, and heals them before if they were damaged; undefined for one that is not here. */
+  async prove(digests: readonly Uint8Array[], nonce: Uint8Array): Promise<(Uint8Array | undefined)[]> {
+    const proofs: (Uint8Array | undefined)[] = []
+    for (const digest of digests) proofs.push(await this.#prove(digest, nonce))
+    // What was seen may not be durable yet.
+    await this.#options.store.settled()
+    return proofs
+  }
+
+  async #prove(digest: Uint8Array, nonce: Uint8Array): Promise<Uint8Array | undefined> {
     const { backend, members, account } = this.#options
     if (!backend.has(digest)) return undefined
     try {

@@ -314,9 +314,11 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     })
     scope.post('/v1/replicas/prove', small, async (request, reply) => {
       const { nonce, digests } = parseQuestion(decode('body', bodyOf(request)))
-      const proofs: CborValue[] = []
-      for (const digest of digests) proofs.push((await replicator.prove(digest, nonce)) ?? 0)
-      return sendCbor(reply, proofs)
+      const proofs = await replicator.prove(digests, nonce)
+      return sendCbor(
+        reply,
+        proofs.map((proof) => proof ?? 0),
+      )
     })
     scope.post('/v1/replicas/pins', small, async (request, reply) => {
       const body = decode('body', bodyOf(request))

@@ -1,11 +1,12 @@
 /** Groups on their way to the writer's thread, through a store. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
+import { breakLog } from './broken-log.fixture.ts'
 
 const account = new Uint8Array(32).fill(1)
 let folder: string
@@ -86,31 +87,10 @@ test('what is settled is answered: until then a block may be seen that is not du
   await asked
 })
 
-/** The file by which the thread syncs the log: SQLite has its own, which it writes to. */
-function logFile(): number {
-  const files = readdirSync('/proc/self/fd').map(Number)
-  const isLog = (file: number): boolean => {
-    try {
-      const flags = Number.parseInt(
-        /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${file}`, 'utf8'))?.[1] ?? '',
-        8,
-      )
-      return readlinkSync(`/proc/self/fd/${file}`) === join(folder, 'blocks.db-wal') && (flags & 3) === 0
-    } catch {
-      return false
-    }
-  }
-  return files.find(isLog) as number
-}
-
 test.skipIf(process.platform !== 'linux')(
   'after a sync of the log that failed, what can be seen is not said to be durable, and nothing is stored any more',
   async () => {
-    const log = logFile()
-    closeSync(log)
-    // In its place is a file that cannot be synced.
-    const others: number[] = []
-    while (others.at(-1) !== log) others.push(openSync('/proc/self/status', 'r'))
+    breakLog(folder)
     const bytes = new Uint8Array(randomBytes(500))
     await expect(put(bytes)).rejects.toMatchObject({ detail: { code: 'ERR_STORE_FAILED' } })
     expect(store.has(hashBlock(bytes))).toBe(true)
@@ -118,6 +98,5 @@ test.skipIf(process.platform !== 'linux')(
     await expect(put(bytes)).rejects.toMatchObject({ detail: { code: 'ERR_STORE_FAILED' } })
     await vi.waitFor(() => expect(fatal).toHaveLength(1))
     await expect(store.settled()).rejects.toMatchObject({ detail: { code: 'ERR_STORE_FAILED' } })
-    for (const file of others) if (file !== log) closeSync(file)
   },
 )
