@@ -9,6 +9,9 @@ import type { Tallies } from './tallies.ts'
 
 const keepersOf = 'SELECT a.account, r.size FROM reference r JOIN account a ON a.id = r.account WHERE r.block = ?'
 
+/** For how long a request that brings a sealed payload may take, and still take it back. */
+const sealedRetractMsMax = 24 * 3_600_000
+
 /** Where a block lies outside of the tables; null for one whose bytes are in its row. */
 export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed END AS mark`
 
@@ -89,16 +92,21 @@ export class BlockRows {
     }
   }
 
-  /** Takes a reference away of which nothing is known but what one request said. Nothing of it is remembered. */
-  retract({ digest, account, ...made }: Retraction & { digest: Uint8Array }): Outcome {
+  /**
+   * Takes a reference away of which nothing is known but what one request said. Nothing of it is remembered. A sealed payload that has been
+   * here for longer than requests take stays all the same: it is another store that says when it was put.
+   */
+  retract({ digest, account, now, ...made }: Retraction & { digest: Uint8Array; now: number }): Outcome {
     const number = this.numberOf(digest)
     const kept = this.referenceOf(number, account)
     if (kept === undefined || !isAlone(kept, made)) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, kept.size)
+    const block = this.#statements.get('SELECT writer, stored_at AS storedAt FROM block WHERE digest = ?', digest)
+    const writer = (block?.writer ?? null) as Uint8Array | null
     // A sealed payload that its writer has put otherwise has a word of that: nobody keeps one without.
-    const writer = (this.#statements.get('SELECT writer FROM block WHERE digest = ?', digest)?.writer ??
-      null) as Uint8Array | null
-    const isLast = (writer === null || Buffer.compare(writer, account) === 0) && !this.isReferenced(number)
+    const isWriters = writer !== null && Buffer.compare(writer, account) === 0
+    const isNew = isWriters && now - (block?.storedAt as number) <= sealedRetractMsMax
+    const isLast = (writer === null || isNew) && !this.isReferenced(number)
     return { ok: true, changed: true, deleted: isLast ? this.deleteBlock(digest) : 0 }
   }
 

@@ -342,7 +342,7 @@ export class BlockStore {
    * before stays, and what comes later is not refused.
    */
   async retract(digest: Uint8Array, made: Retraction): Promise<boolean> {
-    return (await this.#change({ kind: 'retract', digest, ...made })).changed
+    return (await this.#change({ kind: 'retract', digest, ...made, now: this.#options.now() })).changed
   }
 
   /**

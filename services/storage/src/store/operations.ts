@@ -143,7 +143,7 @@ export interface Retraction {
 export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
-  | ({ kind: 'retract'; digest: Uint8Array } & Retraction)
+  | ({ kind: 'retract'; digest: Uint8Array; now: number } & Retraction)
   | { kind: 'word'; word: WordEntry; targets: Uint8Array[]; now: number }
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax?: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array; at: number }

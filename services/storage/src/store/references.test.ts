@@ -13,12 +13,14 @@ import type { Reference } from './operations.ts'
 const folder = mkdtempSync(join(tmpdir(), 'storage-references-'))
 const [alice, bob] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
 const stores: BlockStore[] = []
+/** What the stores' clocks show, Unix ms. */
+let nowMs = 1_000_000
 
 beforeAll(async () => {
   for (const name of ['a', 'b', 'c']) {
     const store = new BlockStore({
       ...{ path: join(folder, name), key: randomBytes(32), bytesMax: 1e9, accountBytesMax: 1e9 },
-      ...{ node: new Uint8Array(32), now: () => 1_000_000, onCorrupt: () => {}, onFatal: () => {} },
+      ...{ node: new Uint8Array(32), now: () => nowMs, onCorrupt: () => {}, onFatal: () => {} },
     })
     await store.open()
     stores.push(store)
@@ -182,6 +184,21 @@ test('a sealed payload of which nothing is known but a put that is taken back do
   expect(await isHereAfter(alice, bob)).toBe(true)
   // Of who is not its writer no pin that failed takes it.
   expect(await isHereAfter(bob)).toBe(true)
+})
+
+test('a sealed payload that has been here for long goes with no request that broke off, whatever another store says of when it was put', async () => {
+  const [store] = stores as [BlockStore]
+  const header = { owner: bob, writer: alice, stream: new Uint8Array(8), sequence: 1 }
+  const block = newBlock()
+  await store.put({ ...block, ...header, references: [{ account: alice, at: 20, pin: 0 }], enforceQuota: true })
+  nowMs += 25 * 3_600_000
+  try {
+    const all = { account: alice, since: 0, at: Number.MAX_SAFE_INTEGER }
+    expect(await store.retract(block.digest, all)).toBe(true)
+    expect(store.has(block.digest)).toBe(true)
+  } finally {
+    nowMs = 1_000_000
+  }
 })
 
 test('a block that is put again keeps its place among those who keep it, and its second time goes with its copy', async () => {
