@@ -73,6 +73,7 @@ export class GroupCommit {
   #closed: PromiseWithResolvers<void> = Promise.withResolvers()
   #scheduled = false
   #groups = 0
+  #isOpen = false
   #closing = false
   readonly #onFatal: (error: Error) => void
   readonly #onBegin: () => void
@@ -90,7 +91,7 @@ export class GroupCommit {
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     })
     this.#worker.on('message', (message: WriterAnswer | string) => this.#onMessage(message))
-    this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))))
+    this.#worker.on('error', (error) => this.#fail(this.#endedBy(error)))
     this.#worker.on('exit', () => {
       this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
       this.#closed.resolve()
@@ -243,6 +244,7 @@ export class GroupCommit {
       return
     }
     if (typeof message === 'string') {
+      this.#isOpen = true
       this.#ready.resolve()
       return
     }
@@ -272,6 +274,12 @@ export class GroupCommit {
       left -= first
     }
     return answered
+  }
+
+  /** Why the thread has ended: if the tables were never open, as it said itself. */
+  #endedBy(cause: unknown): Error {
+    if (this.#isOpen) return new StorageError('the writer has ended', { code: 'ERR_STORE_FAILED' }, { cause })
+    return cause instanceof Error ? cause : new Error(String(cause))
   }
 
   #fail(error: Error): void {
