@@ -9,7 +9,7 @@ import { useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
 import { SaidError } from '../frame/said-error.ts'
 import { t } from '../frame/texts.ts'
-import { formatRange } from '../frame/time.ts'
+import { formatMoment, formatRange } from '../frame/time.ts'
 import { erasedWords } from './erased.tsx'
 import type { ErasurePreview, ErasureReader } from './model.ts'
 import { usePatient } from './node.ts'
@@ -83,6 +83,13 @@ function readerWords({ doctor, hasAccess, fetched }: ErasureReader, nameOf: (acc
   const copies = fetched > 0 ? t('patient.erase.fetched', { name, count: fetched }) : ''
   const access = hasAccess ? t('patient.erase.canFetch', { name }) : ''
   return [copies, access].filter((words) => words !== '').join(' ')
+}
+
+/** What was measured in the period, came late, and is not among what goes. */
+function Late(props: { late: ErasurePreview['late'] }): JSX.Element | null {
+  const { late } = props
+  if (late === null) return null
+  return <p class="notice late">{t('patient.erase.late', { count: late.records, until: formatMoment(late.until) })}</p>
 }
 
 /** What it does, before it is done. */
@@ -215,17 +222,24 @@ function SureStep(props: { asked: Asked }): JSX.Element {
         {(value) => {
           if (value.erasedBy !== null)
             return (
-              <div class="notice good">
-                <p>{t('patient.erase.already')}</p>
-                <a class="button" href={hrefOf(['erased', value.erasedBy])}>
-                  {t('patient.erased.how')}
-                </a>
-              </div>
+              <>
+                <div class="notice good">
+                  <p>{t('patient.erase.already')}</p>
+                  <a class="button" href={hrefOf(['erased', value.erasedBy])}>
+                    {t('patient.erased.how')}
+                  </a>
+                </div>
+                <Late late={value.late} />
+              </>
             )
           if (value.streams.every(({ records }) => records === 0))
             return (
               <>
-                <p class="notice late">{t('patient.erase.empty')}</p>
+                {value.late === null ? (
+                  <p class="notice late">{t('patient.erase.empty')}</p>
+                ) : (
+                  <Late late={value.late} />
+                )}
                 <a class="button" href={hrefOf(['erase'])}>
                   {t('patient.back')}
                 </a>
@@ -234,6 +248,7 @@ function SureStep(props: { asked: Asked }): JSX.Element {
           return (
             <>
               <Effects preview={value} />
+              <Late late={value.late} />
               <ActFields asked={asked} />
             </>
           )

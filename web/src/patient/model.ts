@@ -178,4 +178,5 @@ export interface ErasurePreview {
   readonly readers: readonly ErasureReader[]
   readonly diagnoses: number
   readonly erasedBy: string | null
+  readonly late: { readonly records: number; readonly until: string } | null
 }

@@ -24,15 +24,15 @@ export interface ErasureOnFile {
 const erasuresMax = 16_384
 
 /** A name of ranges, the same for the same ones. */
-export function nameOfRanges(ranges: readonly SequenceRange[]): string {
+function nameOfRanges(ranges: readonly SequenceRange[]): string {
   return ranges.map(([stream, from, to]) => `${toHex(stream)} ${from} ${to}`).join()
 }
 
-/** A person's erasures, newest first: of those that were signed again the last. */
+/** A person's erasures, newest first, whatever the clock said: of those that were signed again the last. */
 export function erasuresOf(database: Database, { account }: Person): ErasureOnFile[] {
   const rows = database.all(
     `SELECT erasure.tx AS tx, body, asked, posting.state AS state FROM erasure JOIN posting ON posting.tx = erasure.tx
-     WHERE erasure.account = ? ORDER BY asked DESC LIMIT ${erasuresMax}`,
+     WHERE erasure.account = ? ORDER BY posting.number DESC LIMIT ${erasuresMax}`,
     account,
   )
   const seen = new Set<string>()
@@ -63,3 +63,39 @@ export function withoutRanges(range: SequenceRange, others: readonly SequenceRan
   if (next <= to) left.push([stream, next, to])
   return left
 }
+
+/**
+ * True if what no erasure takes yet holds something of a period that is asked for once more: any record of an epoch that is over; of the one that goes
+ * on what was measured before the period's end.
+ *
+ * @param epoch - the present one.
+ */
+export function isAnyNew(
+  database: Database,
+  { account }: Person,
+  unasked: readonly SequenceRange[],
+  { epoch, untilMs }: { epoch: number; untilMs: number },
+): boolean {
+  return unasked.some(
+    ([stream, from, to]) =>
+      database.get(
+        'SELECT 1 FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ? AND (epoch < ? OR start < ?) LIMIT 1',
+        ...[account, stream, from, to, epoch, untilMs],
+      ) !== undefined,
+  )
+}
+
+/** SHA-256 of each block of these records; those that never had one are left out. */
+export function digestsOf(database: Database, { account }: Person, ranges: readonly SequenceRange[]): Uint8Array[] {
+  return ranges.flatMap(([stream, from, to]) =>
+    database
+      .all(
+        'SELECT cid FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ? ORDER BY sequence',
+        ...[account, stream, from, to],
+      )
+      .map(({ cid }) => cid as Uint8Array)
+      .filter((cid) => !equalBytes(cid, noBlock)),
+  )
+}
+
+const noBlock = new Uint8Array(32)

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
 import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, reachesEpoch, type TreeNode, wipeNodes } from '@healthblock/crypto/key-tree'
@@ -13,6 +14,7 @@ import { createLedgerView } from '../follower-view.ts'
 import type { Session } from '../people/sessions.ts'
 import { reachesPlace } from '../store/person.ts'
 import { noEnd, shredHeld } from './compose.ts'
+import { erasuresOf } from './erased-ranges.ts'
 import { Erasures } from './erasure.ts'
 
 const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]
@@ -267,5 +269,122 @@ test('two pages that erase the same period at once post it once', { timeout: 60_
     expect([one.isRepeated, two.isRepeated]).toEqual([false, true])
     expect(two.tx).toEqual(one.tx)
     expect(database.get('SELECT count(*) AS n FROM erasure')?.n).toBe(1)
+  })
+})
+
+interface Erasing {
+  readonly home: TestHome
+  readonly world: TestLedger
+  readonly erasures: Erasures
+  readonly session: Session
+  /** What is posted and sealed goes on record. */
+  readonly commit: () => void
+}
+
+async function whoErases(act: (parts: Erasing) => Promise<void>): Promise<void> {
+  await atHome(async (home, world, vault) => {
+    const { consent, database, store: people, postings, standing, sealer, ledger } = home
+    const sessions = { absorbRoots: async () => {}, saveVault: () => {} }
+    const erasures = new Erasures({
+      ...{ database, people, postings, consent, standing, sessions, ledger, nowMs: () => world.nowMs },
+      flush: (person, stream) => sealer.seal(person, stream, true),
+    })
+    const commit = (): void => {
+      home.commitAll()
+      if (database.get("SELECT 1 FROM batch WHERE state = 'sealed'") !== undefined) world.commit(home.iot())
+      database.run("UPDATE batch SET state = 'committed'")
+    }
+    await act({ home, world, erasures, session: { person: home.person(), vault } as Session, commit })
+  })
+}
+
+test('an erasure of a period of which every other hour was erased before posts all that is left, however many pieces that is', {
+  timeout: 120_000,
+}, async () => {
+  await whoErases(async ({ home, world, erasures, session, commit }) => {
+    const streams = [home.stream('ecg')]
+    const beganMs = world.nowMs
+    const hours = 131
+    for (let i = 0; i < hours; i++) {
+      home.seal()
+      commit()
+      world.nowMs += world.ledger.epochMs - 1_000
+    }
+    const hourOf = (i: number) => ({
+      fromMs: beganMs + i * world.ledger.epochMs,
+      untilMs: beganMs + i * world.ledger.epochMs + 1,
+    })
+    for (let i = 1; i < hours; i += 2) await erasures.erase(session, { streams, ...hourOf(i) }, 0)
+    commit()
+    const all = { streams, fromMs: beganMs, untilMs: world.nowMs - world.ledger.epochMs }
+    const { isRepeated } = await erasures.erase(session, all, 0)
+    expect(isRepeated).toBe(false)
+    commit()
+    const state = world.ledger.state('userchain')
+    const asked = new Set<number>()
+    const { account } = home.person()
+    const head = userTables.erasedHead.get(state, account, home.stream('ecg').stream) ?? -1
+    for (let k = 0; k <= head; k++) {
+      const { from, to } = userTables.erased.get(state, account, home.stream('ecg').stream, k) ?? { from: 1, to: 0 }
+      for (let sequence = from; sequence <= to; sequence++) asked.add(sequence)
+    }
+    expect(asked.size).toBe(hours)
+  })
+})
+
+test('an erasure that was signed by a clock that was ahead is signed again once, and stands as on record', {
+  timeout: 60_000,
+}, async () => {
+  await whoErases(async ({ home, world, erasures, session, commit }) => {
+    const { database, postings } = home
+    home.seal()
+    commit()
+    const [fromMs, untilMs] = [world.nowMs - 3_600_000, world.nowMs]
+    const rightMs = world.nowMs + 7_200_000
+    world.nowMs = rightMs + 90 * 86_400_000
+    const { tx } = await erasures.erase(session, { streams: [home.stream('ecg')], fromMs, untilMs }, 0)
+    postings.markFinal(tx as Uint8Array, 'refused')
+    world.nowMs = rightMs
+    const again = (): void => erasures.again(home.person(), () => ({ rule: 'erase.expiry' }))
+    again()
+    commit()
+    for (const { tx: next } of postings.unhanded()) postings.markFinal(next, 'committed')
+    again()
+    expect(database.get('SELECT count(*) AS n FROM erasure')?.n).toBe(2)
+    expect(erasuresOf(database, home.person())).toMatchObject([{ state: 'committed' }])
+  })
+})
+
+test('of hours that are over nothing is spared because some of the period was erased before', {
+  timeout: 60_000,
+}, async () => {
+  await whoErases(async ({ home, world, erasures, session, commit }) => {
+    const streams = [home.stream('ecg')]
+    const { epochMs } = world.ledger
+    const hourMs = Math.ceil(world.nowMs / epochMs) * epochMs
+    for (const atMs of [hourMs + 600_000, hourMs + epochMs + 2_400_000]) {
+      world.nowMs = atMs
+      home.seal()
+    }
+    commit()
+    world.nowMs = hourMs + 5 * epochMs
+    await erasures.erase(session, { streams, fromMs: hourMs, untilMs: hourMs + epochMs }, 0)
+    const period = { streams, fromMs: hourMs + 1_800_000, untilMs: hourMs + epochMs + 1_800_000 }
+    const erased = await erasures.erase(session, period, 0)
+    expect(erased.isRepeated).toBe(false)
+    expect(readable(home, session.vault)).toEqual([false, false])
+  })
+})
+
+test('what was measured since is not among what is said to have been erased before', { timeout: 60_000 }, async () => {
+  await whoErases(async ({ home, world, erasures, session, commit }) => {
+    home.seal()
+    commit()
+    const request = { streams: [home.stream('ecg')], fromMs: world.nowMs - 3_600_000, untilMs: world.nowMs }
+    const first = await erasures.erase(session, request, 0)
+    home.seal()
+    commit()
+    const again = await erasures.erase(session, request, 0)
+    expect(again).toMatchObject({ isRepeated: true, tx: first.tx, ranges: first.ranges, digests: first.digests })
   })
 })

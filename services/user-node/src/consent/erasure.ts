@@ -18,7 +18,7 @@ import { consentValidityMs, type Person, type PersonStore, type PersonStream } f
 import type { Postings } from '../store/postings.ts'
 import { userchainId } from './compose.ts'
 import { type Consent, reasons } from './consent.ts'
-import { type EraseBody, erasuresOf, isTouching, nameOfRanges, withoutRanges } from './erased-ranges.ts'
+import { digestsOf, type EraseBody, erasuresOf, isAnyNew, isTouching, withoutRanges } from './erased-ranges.ts'
 
 /** Most ranges of one transaction; a stream has one. */
 const rangesMax = 64
@@ -126,7 +126,9 @@ export class Erasures {
         }
         // Asked for twice at once, it is posted once.
         const left = this.#unasked(person, found.ranges)
-        return left.length === 0 ? undefined : this.#post(person, left, requires)
+        if (left.length === 0) return undefined
+        // In more pieces than a transaction holds, what was erased before is erased with it: ranges may overlap.
+        return this.#post(person, left.length > rangesMax ? found.ranges : left, requires)
       },
     )
     const known = tx ?? this.#newestOf(person, found.ranges)
@@ -152,7 +154,7 @@ export class Erasures {
   #unasked(person: Person, ranges: readonly SequenceRange[]): SequenceRange[] {
     const erasures = erasuresOf(this.#deps.database, person)
     const taken = erasures.filter(({ state }) => state !== 'refused').flatMap((one) => one.ranges)
-    return ranges.flatMap((range) => withoutRanges(range, taken)).slice(0, rangesMax)
+    return ranges.flatMap((range) => withoutRanges(range, taken))
   }
 
   #newestOf(person: Person, ranges: readonly SequenceRange[]): Uint8Array | undefined {
@@ -161,23 +163,20 @@ export class Erasures {
   }
 
   /**
-   * What was erased, if all of it was asked for before. Keys are not changed for it, and nothing that was measured since is taken: a period that
-   * reaches into the present epoch means what came up to its end.
+   * What was erased, if all of it was asked for before. Keys are not changed for it, and nothing that was measured since is taken: of the present epoch
+   * a period means what came up to its end.
    */
   #repeated(person: Person, period: Period, { untilMs }: ErasureRequest): Erased | undefined {
+    const { database, ledger, nowMs } = this.#deps
     const found = this.#recordsOf(person, period)
     const tx = this.#newestOf(person, found.ranges)
     if (tx === undefined) return undefined
-    const isNew = this.#unasked(person, found.ranges).some(
-      ([stream, from, to]) =>
-        this.#deps.database.get(
-          'SELECT 1 FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ? AND start < ? LIMIT 1',
-          ...[person.account, stream, from, to, untilMs],
-        ) !== undefined,
-    )
-    if (isNew) return undefined
+    const unasked = this.#unasked(person, found.ranges)
+    const epoch = epochOf(nowMs(), ledger.epochLengthMs)
+    if (isAnyNew(database, person, unasked, { epoch, untilMs })) return undefined
     const { fromEpoch, untilEpoch } = period
-    return { tx, isRepeated: true, ...found, fromEpoch, untilEpoch }
+    const ranges = found.ranges.flatMap((range) => withoutRanges(range, unasked))
+    return { tx, isRepeated: true, ranges, digests: digestsOf(database, person, ranges), fromEpoch, untilEpoch }
   }
 
   /** Signs a refused erasure again, with the next counter; later (`again`) if the op key is not in force. Its keys are gone already. */
@@ -201,21 +200,10 @@ export class Erasures {
   again(person: Person, find: (tx: Uint8Array) => Pick<OutboxEntry, 'rule'> | undefined): void {
     const { database, standing } = this.#deps
     if (standing.isOut(person)) return
-    const rows = database.all(
-      `SELECT erasure.tx AS tx, erasure.body AS body, posting.state AS state FROM erasure JOIN posting ON posting.tx = erasure.tx
-       WHERE erasure.account = ? ORDER BY asked DESC LIMIT 4096`,
-      person.account,
-    )
-    const seen = new Set<string>()
-    for (const { tx, body, state } of rows) {
-      const { ranges } = decodeCbor(body as Uint8Array) as unknown as EraseBody
-      const name = nameOfRanges(ranges)
-      // The newest of the same ranges says how it stands.
-      const isNewest = !seen.has(name)
-      seen.add(name)
-      if (isNewest && state === 'refused' && mayBeTaken(find(tx as Uint8Array)?.rule))
+    // The newest of the same ranges says how it stands.
+    for (const { tx, ranges, state } of erasuresOf(database, person))
+      if (state === 'refused' && mayBeTaken(find(tx)?.rule))
         database.transaction(() => this.#post(person, ranges, undefined))
-    }
   }
 
   #isNextInForce(person: Person): boolean {
@@ -258,20 +246,17 @@ export class Erasures {
 
   /** Numbers are given in the order of epochs, so a period is one range of each stream. */
   #recordsOf(person: Person, period: Period): { ranges: SequenceRange[]; digests: Uint8Array[] } {
-    const ranges: SequenceRange[] = []
-    const digests: Uint8Array[] = []
-    for (const { stream } of period.streams) {
-      const rows = this.#deps.database.all(
-        `SELECT sequence, cid FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?
-         ORDER BY sequence`,
+    const { database } = this.#deps
+    const ranges = period.streams.flatMap(({ stream }): SequenceRange[] => {
+      const row = database.get(
+        `SELECT min(sequence) AS first, max(sequence) AS last FROM batch
+         WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?`,
         ...[person.account, stream, period.fromEpoch, period.untilEpoch, period.generationMax],
       )
-      const [first, last] = [rows[0], rows.at(-1)]
-      if (first === undefined || last === undefined) continue
-      ranges.push([stream, Number(first.sequence), Number(last.sequence)])
-      digests.push(...rows.map(({ cid }) => cid as Uint8Array).filter((cid) => !equalBytes(cid, noBlock)))
-    }
-    return { ranges: ranges.slice(0, rangesMax), digests }
+      return row === undefined || row.first === null ? [] : [[stream, Number(row.first), Number(row.last)]]
+    })
+    const most = ranges.slice(0, rangesMax)
+    return { ranges: most, digests: digestsOf(database, person, most) }
   }
 
   async #untilRecorded(person: Person, period: Period, waitMs: number): Promise<void> {
@@ -294,8 +279,6 @@ export class Erasures {
     }
   }
 }
-
-const noBlock = new Uint8Array(32)
 
 interface Period {
   readonly streams: readonly PersonStream[]

@@ -9,6 +9,7 @@ import { TestHome } from '../../../../test/support/home.ts'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { Erasures } from '../consent/erasure.ts'
 import type { Session } from '../people/sessions.ts'
+import type { Person, PersonStream } from '../store/person.ts'
 import { ErasureViews } from './erasure-views.ts'
 import { markFetched } from './fetched.ts'
 
@@ -77,6 +78,65 @@ test('an erasure is shown before it is done, and afterwards as each store says o
   expect(await views.find(person, 'ab'.repeat(32))).toBeUndefined()
   postings.markFinal(tx as Uint8Array, 'committed')
   expect(views.list(person)).toMatchObject([{ transactionId: id, state: 'recorded' }])
+  // What was measured then and came late is sealed under the keys of now: it is told, not counted among what goes.
+  const pieceMs = wanted.untilMs - 120_000
+  home.samples.add(person, ecg.stream, {
+    ...{
+      kind: 'ecg',
+      startMs: pieceMs,
+      rateMilliHz: 100_000,
+      leads: ['ii'],
+      unit: 'mv',
+      gainMilli: 200_000,
+      baseline: 0,
+    },
+    samples: new Int16Array(100),
+  })
+  const until = new Date((Math.floor(world.nowMs / world.ledger.epochMs) + 1) * world.ledger.epochMs).toISOString()
+  const late = { late: { records: 1, until }, erasedBy: id, streams: [{ records: 0 }, { records: 0 }] }
+  expect(preview()).toMatchObject(late)
+  home.sealer.seal(person, ecg, true)
+  expect(preview()).toMatchObject(late)
+  const longer = { ...wanted, untilMs: Date.parse(until) }
+  expect(views.preview(person, { ...erasures.epochsOf(longer), ...longer })).toMatchObject({
+    ...{ late: null, erasedBy: null, streams: [{ records: 1 }, { records: 0 }] },
+  })
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
+test('of the hour that goes on, what was measured after the end of an erased period does not make it another one', {
+  timeout: 60_000,
+}, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'hb-erasures-'))
+  const world = new TestLedger(1_800_000_000_000)
+  const home = new TestHome(world, dir)
+  const vault = await home.enrol()
+  const { database, consent, store: people, postings, standing, ledger, sealer } = home
+  const nowMs = (): number => world.nowMs
+  const person = home.person()
+  home.seal()
+  database.run("UPDATE batch SET state = 'committed'")
+  const views = new ErasureViews({
+    ...{ database, ledger, nowMs, urls: [] },
+    storageOf: () => ({}) as unknown as StorageClient,
+    logger: createLogger({ name: 'test', level: 'silent' }),
+  })
+  const sessions = { absorbRoots: async () => {}, saveVault: () => {} }
+  const flush = (of: Person, stream: PersonStream): void => void sealer.seal(of, stream, true)
+  const erasures = new Erasures({ database, people, postings, consent, standing, sessions, nowMs, ledger, flush })
+  const wanted = { streams: [home.stream('ecg')], fromMs: world.nowMs - 3_600_000, untilMs: world.nowMs }
+  const preview = () => views.preview(person, { ...erasures.epochsOf(wanted), ...wanted }).erasedBy
+  const session = { person, vault } as Session
+  const { tx } = await erasures.erase(session, wanted, 0)
+  world.nowMs += 1_000
+  for (const bring of [() => home.bring(), () => home.seal()]) {
+    bring()
+    // What the page says beforehand is what the node then does.
+    expect(preview()).toBe(toHex(tx as Uint8Array))
+    database.run("UPDATE batch SET state = 'committed'")
+    expect(await erasures.erase(session, wanted, 0)).toMatchObject({ isRepeated: true, tx })
+  }
   database.close()
   rmSync(dir, { recursive: true })
 })

@@ -9,8 +9,15 @@ import { messageOf } from '@healthblock/runtime/errors'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { type ErasureStanding, erasedAtOnceMax, type StorageClient } from '@healthblock/runtime/storage-client'
-import { type ErasureOnFile, erasuresOf, isTouching, withoutRanges } from '../consent/erased-ranges.ts'
-import type { LedgerView } from '../ledger-view.ts'
+import {
+  digestsOf,
+  type ErasureOnFile,
+  erasuresOf,
+  isAnyNew,
+  isTouching,
+  withoutRanges,
+} from '../consent/erased-ranges.ts'
+import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { Person, PersonStream } from '../store/person.ts'
 import { fetchedOfBatch } from './fetched.ts'
 import { listGrants } from './lists.ts'
@@ -70,6 +77,17 @@ export interface ErasurePreview {
   readonly diagnoses: number
   /** The newest erasure that takes, or took, all of it already; null if something is left. */
   readonly erasedBy: string | null
+  /** Readings measured in the period that came late, and were sealed after these epochs: they stay, unless the period ends at `until`. */
+  readonly late: { readonly records: number; readonly until: string } | null
+}
+
+/** What is asked for, and the epochs that it touches, the last one not included. */
+interface ErasurePeriod {
+  readonly streams: readonly PersonStream[]
+  readonly fromEpoch: number
+  readonly untilEpoch: number
+  readonly fromMs: number
+  readonly untilMs: number
 }
 
 interface Dependencies {
@@ -87,7 +105,6 @@ const askedMax = 2_048
 /** A store that takes longer counts as away. */
 const askMsMax = 10_000
 const states = { pending: 'waiting', committed: 'recorded', refused: 'refused' } as const
-const noBlock = new Uint8Array(32)
 const iso = (ms: number): string => new Date(ms).toISOString()
 const isoOrNull = (value: unknown): string | null => (value === null || value === undefined ? null : iso(Number(value)))
 
@@ -107,7 +124,7 @@ export class ErasureViews {
   async find(person: Person, transactionId: string): Promise<ErasureStandingView | undefined> {
     const one = erasuresOf(this.#deps.database, person).find(({ tx }) => toHex(tx) === transactionId)
     if (one === undefined) return undefined
-    const digests = this.#digestsOf(person, one.ranges)
+    const digests = digestsOf(this.#deps.database, person, one.ranges)
     const asked = spread(digests, askedMax)
     const stores = await Promise.all(
       this.#deps.urls.map((url, i) => this.#askStore(person, asked, { url, place: i + 1 })),
@@ -116,11 +133,8 @@ export class ErasureViews {
   }
 
   /** What an erasure of these epochs would do, the last one not included. */
-  preview(
-    person: Person,
-    period: { streams: readonly PersonStream[]; fromEpoch: number; untilEpoch: number; untilMs: number },
-  ): ErasurePreview {
-    const { database, ledger } = this.#deps
+  preview(person: Person, period: ErasurePeriod): ErasurePreview {
+    const { database, ledger, nowMs } = this.#deps
     const { fromEpoch, untilEpoch, untilMs } = period
     const bounds = [fromEpoch, untilEpoch] as const
     const ranges = period.streams.flatMap(({ stream }): SequenceRange[] => {
@@ -132,8 +146,13 @@ export class ErasureViews {
     })
     const erasures = erasuresOf(database, person).filter(({ state }) => state !== 'refused')
     const taken = erasures.flatMap((one) => one.ranges)
-    const streams = period.streams.map((stream) => this.#leftOf(person, stream, { ranges, taken, period }))
-    const isLeft = streams.some(({ records }) => records > 0)
+    const presentEpoch = epochOf(nowMs(), ledger.epochLengthMs)
+    const isPresent = untilEpoch > presentEpoch
+    const streams = period.streams.map((stream) => this.#leftOf(person, stream, { ranges, taken, isPresent }))
+    const unasked = ranges.flatMap((range) => withoutRanges(range, taken))
+    const isLeft =
+      isAnyNew(database, person, unasked, { epoch: presentEpoch, untilMs }) ||
+      (isPresent && period.streams.some((stream) => this.#isWaiting(person, stream, untilMs)))
     const by = erasures.find((one) => one.ranges.some((range) => ranges.some((other) => isTouching(range, other))))
     return {
       from: iso(fromEpoch * ledger.epochLengthMs),
@@ -146,32 +165,61 @@ export class ErasureViews {
           ...[person.account, fromEpoch * ledger.epochLengthMs, Math.min(untilMs, untilEpoch * ledger.epochLengthMs)],
         )?.n ?? 0,
       ),
-      erasedBy: isLeft || by === undefined ? null : toHex(by.tx),
+      erasedBy: by === undefined || (isLeft && streams.some(({ records }) => records > 0)) ? null : toHex(by.tx),
+      late: this.#lateOf(person, period, taken),
     }
   }
 
-  /** Readings of a stream that no erasure takes yet, with samples that wait to be sealed as one more. */
+  /** Records are sealed under the keys of the hour in which they came, which may be a later one than that in which they were measured. */
+  #lateOf(person: Person, period: ErasurePeriod, taken: readonly SequenceRange[]): ErasurePreview['late'] {
+    const { database, ledger, nowMs } = this.#deps
+    const { streams, untilEpoch, fromMs, untilMs } = period
+    const presentEpoch = epochOf(nowMs(), ledger.epochLengthMs)
+    let records = 0
+    let last = 0
+    for (const { stream } of streams) {
+      const measured = [person.account, stream, untilMs, fromMs] as const
+      const rows = database.all(
+        'SELECT sequence, epoch FROM batch WHERE account = ? AND stream = ? AND start < ? AND until > ? AND epoch >= ? AND kind NOT IN (?, ?)',
+        ...[...measured, untilEpoch, payloadKinds.empty, payloadKinds.gap],
+      )
+      for (const { sequence, epoch } of rows) {
+        const own: SequenceRange = [stream, Number(sequence), Number(sequence)]
+        if (withoutRanges(own, taken).length === 0) continue
+        records++
+        last = Math.max(last, Number(epoch))
+      }
+      if (untilEpoch > presentEpoch) continue
+      const sample = 'SELECT 1 FROM sample WHERE account = ? AND stream = ? AND start < ? AND until > ? LIMIT 1'
+      if (database.get(sample, ...measured) === undefined) continue
+      records++
+      last = Math.max(last, presentEpoch)
+    }
+    return records === 0 ? null : { records, until: iso((last + 1) * ledger.epochLengthMs) }
+  }
+
+  /** True if samples that were measured before a moment wait to be sealed. */
+  #isWaiting({ account }: Person, { stream }: PersonStream, untilMs: number): boolean {
+    const find = 'SELECT 1 FROM sample WHERE account = ? AND stream = ? AND start < ? LIMIT 1'
+    return this.#deps.database.get(find, account, stream, untilMs) !== undefined
+  }
+
+  /** Readings of a stream that no erasure takes yet; of a period that reaches into the present, with all samples that wait to be sealed as one more. */
   #leftOf(
     person: Person,
     { stream, kind }: PersonStream,
-    {
-      ranges,
-      taken,
-      period,
-    }: {
-      ranges: readonly SequenceRange[]
-      taken: readonly SequenceRange[]
-      period: { fromEpoch: number; untilEpoch: number }
-    },
+    place: { ranges: readonly SequenceRange[]; taken: readonly SequenceRange[]; isPresent: boolean },
   ): ErasedStream {
-    const { database, ledger } = this.#deps
-    const { epochLengthMs } = ledger
+    const { database } = this.#deps
+    const { ranges, taken, isPresent } = place
     const own = ranges.filter(([of]) => equalBytes(of, stream))
     const counted = countReadings(database, person, own, taken)
-    const waiting = database.get(
-      'SELECT count(*) AS n, min(start) AS start, max(until) AS until FROM sample WHERE account = ? AND stream = ? AND start >= ? AND start < ?',
-      ...[person.account, stream, period.fromEpoch * epochLengthMs, period.untilEpoch * epochLengthMs],
-    )
+    const waiting = isPresent
+      ? database.get(
+          'SELECT count(*) AS n, min(start) AS start, max(until) AS until FROM sample WHERE account = ? AND stream = ?',
+          ...[person.account, stream],
+        )
+      : undefined
     const isWaiting = Number(waiting?.n ?? 0) > 0
     const starts = [counted.start, waiting?.start].filter((ms) => ms !== null && ms !== undefined).map(Number)
     const ends = [counted.until, waiting?.until].filter((ms) => ms !== null && ms !== undefined).map(Number)
@@ -221,18 +269,6 @@ export class ErasureViews {
       return [{ kind, records, measuredFrom: isoOrNull(start), measuredTo: isoOrNull(until) }]
     })
     return { transactionId: toHex(tx), askedAt: iso(askedMs), state: states[state], streams }
-  }
-
-  #digestsOf(person: Person, ranges: readonly SequenceRange[]): Uint8Array[] {
-    return ranges.flatMap(([stream, from, to]) =>
-      this.#deps.database
-        .all(
-          'SELECT cid FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ?',
-          ...[person.account, stream, from, to],
-        )
-        .map(({ cid }) => cid as Uint8Array)
-        .filter((cid) => !equalBytes(cid, noBlock)),
-    )
   }
 
   async #askStore(
