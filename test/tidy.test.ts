@@ -28,15 +28,10 @@ function importsOf(path: string): string[] {
   return specifiers
 }
 
-/** What a file imports of its own room when it runs: types are left out, as they are when it is loaded. */
+/** What a file loads of its own room when it runs, at once or later: what `import type` names is left out, as it is when the file is loaded. */
 function valueImportsOf(path: string): string[] {
-  const specifiers: string[] = []
-  for (const match of read(path).matchAll(/^(?:import|export)\s+(?!type\b)([^'"]*?)\sfrom\s+'(\.[^']+)'/gm)) {
-    const names = /^\{([^}]*)\}$/.exec((match[1] as string).trim())?.[1]?.split(',') ?? []
-    const isTypesOnly = names.length > 0 && names.every((name) => /^\s*(type\s|$)/.test(name))
-    if (!isTypesOnly) specifiers.push(match[2] as string)
-  }
-  return specifiers
+  const loaded = read(path).replaceAll(/^(?:import|export)\s+type\s[^'"]*?\sfrom\s+'[^']+'/gm, '')
+  return [...loaded.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) => match[1] as string)
 }
 
 /** `packages/chain/src`, `cli/src`. */
