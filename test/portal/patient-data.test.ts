@@ -129,6 +129,15 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await expect.poll(() => page.locator('.store.serving').count()).toBe(3)
     })
 
+    test('a store that takes the question and never answers is shown as away: the page does not wait for it for ever', async () => {
+      const { page } = reader
+      await cluster.whileStopped(stores[2] as string, async () => {
+        await page.reload()
+        await page.waitForSelector('.store.away')
+      })
+      await page.waitForSelector('.store.serving >> nth=2')
+    })
+
     test('the same period once more is not posted again, whether she goes back, or it is asked for meanwhile', async () => {
       const { page } = reader
       const address = await page.evaluate<string>('location.hash')

@@ -179,6 +179,18 @@ export class TestCluster {
     }
   }
 
+  /** Runs `act` while a node stands still: whoever asks it is connected, and hears nothing. */
+  async whileStopped(name: string, act: () => Promise<void>): Promise<void> {
+    const { pid } = readProcess(this.node(name))
+    if (pid === undefined) throw new Error(`${name} does not run`)
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await act()
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+  }
+
   /** Starts again what was killed and not restarted: what a test that failed in between leaves to the next one. */
   async makeWhole(): Promise<void> {
     for (const { name } of this.file.nodes) if (readProcess(this.node(name)).pid === undefined) await this.restart(name)

@@ -20,7 +20,7 @@ export interface ResourceOptions {
   /** The page's line: the resource is asked for again after each event of these types, and after each new connection. */
   readonly live?: Live
   readonly on?: readonly string[]
-  /** Asked again this often, whatever is heard. */
+  /** Asked again this often, whatever is heard; not before the answer to the question before, which may take longer than that. */
   readonly everyMs?: number
   /** What another path gave stays until this one's answer is here: for a stretch of time that moves on. */
   readonly isKept?: boolean
@@ -36,6 +36,7 @@ export function useResource<T>(path: string | undefined, options: ResourceOption
     ...{ value: undefined, atMs: undefined, error: undefined, isLoading: path !== undefined },
   })
   const turn = useRef(0)
+  const answered = useRef(0)
   const load = useCallback(
     async (isBackground: boolean): Promise<void> => {
       if (path === undefined) return
@@ -48,6 +49,8 @@ export function useResource<T>(path: string | undefined, options: ResourceOption
         if (mine !== turn.current) return
         const known = error instanceof ApiError ? error : new ApiError(String(error), 0, {})
         setState((before) => ({ ...before, error: known, isLoading: false }))
+      } finally {
+        if (mine === turn.current) answered.current = mine
       }
     },
     [path],
@@ -72,7 +75,9 @@ export function useResource<T>(path: string | undefined, options: ResourceOption
   }, [live, events, load])
   useEffect(() => {
     if (everyMs === undefined) return undefined
-    const timer = setInterval(() => void load(true), everyMs)
+    const timer = setInterval(() => {
+      if (answered.current === turn.current) void load(true)
+    }, everyMs)
     return () => clearInterval(timer)
   }, [everyMs, load])
   return { ...state, reload: () => load(false) }
