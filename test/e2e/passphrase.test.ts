@@ -1,5 +1,5 @@
 /** A passphrase that is changed from the command line, or elsewhere: what the local cluster keeps of it is never stale without a word. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
@@ -76,6 +76,30 @@ describe.skipIf(!hasRedis)('patient passphrase', { timeout: storyMs }, () => {
     const remembered = await cluster.fed('changed in the portal\n', 'patient', 'passphrase', 'anna', '--remember')
     expect([remembered.code, remembered.value]).toEqual([0, { person: 'anna', changed: false, kept }])
     expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
+  })
+
+  test('a command that was ended while it changed the passphrase leaves nothing stale: what it had begun is gone on with', async () => {
+    const access = nodeAccess(cluster.dir, cluster.file, 'user')
+    const before = 'changed in the portal'
+    const passphrase = 'the one that was begun'
+    // It was ended before the node had the change,
+    writeFileSync(`${kept}.next`, `${passphrase}\n`, { mode: 0o600 })
+    expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
+    expect(keptText()).toBe(`${before}\n`)
+    // or after that.
+    for (const [from, to] of [
+      [before, passphrase],
+      [passphrase, before],
+    ] as const) {
+      writeFileSync(`${kept}.next`, `${to}\n`, { mode: 0o600 })
+      const { session } = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', {
+        ...{ person: 'anna', passphrase: from },
+      })
+      const change = { passphrase: from, newPassphrase: to }
+      await callNode({ ...access, bearer: session }, 'POST', '/v1/people/anna/passphrase', change)
+      expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
+      expect([keptText(), existsSync(`${kept}.next`)]).toEqual([`${to}\n`, false])
+    }
   })
 
   test('a second factor is asked for, and stays on', async () => {

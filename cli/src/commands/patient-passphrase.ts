@@ -11,6 +11,8 @@ import {
   type Context,
   isPassphraseWrong,
   keptPassphrase,
+  nextPassphraseFile,
+  openSessionKept,
   openSessionWith,
   type Session,
   stale,
@@ -37,7 +39,7 @@ async function open(context: Context, name: string, secrets: SecretInput): Promi
   const kept = keptPassphrase(context, name)
   if (kept === undefined) return openTyped(context, name, secrets)
   try {
-    return { session: await openSessionWith(context, name, kept.passphrase), passphrase: kept.passphrase }
+    return await openSessionKept(context, name, kept)
   } catch (error) {
     if (!isPassphraseWrong(error) || kept.isNamed) throw error
     // A script's first line may be meant as the new one.
@@ -77,7 +79,7 @@ async function change(context: Context, name: string, secrets: SecretInput): Pro
   const isKept = existsSync(kept)
   const { session, passphrase } = await open(context, name, secrets)
   const newPassphrase = await askNew(secrets)
-  const next = `${kept}.next`
+  const next = nextPassphraseFile(kept)
   // Before the change: a disk that is full is found out while the old one is still in force.
   if (isKept) writeSecretFile(next, `${newPassphrase}\n`)
   try {
@@ -118,6 +120,7 @@ async function remember(context: Context, name: string, secrets: SecretInput): P
   if (!isNamed) await secrets.end()
   await close(session)
   writeSecretFile(kept, `${passphrase}\n`)
+  rmSync(nextPassphraseFile(kept), { force: true })
   return print(context, { person: name, changed: false, kept }, () => `It is right, and kept in ${kept}.\n`)
 }
 

@@ -1,5 +1,5 @@
 /** A person's session at the household's node, as the commands about her use it. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { callNode, type NodeAccess, NodeError, nodeAccess } from '../cluster/client.ts'
 import { clusterPaths, resolvePerson, shellWord } from '../cluster/layout.ts'
@@ -38,7 +38,11 @@ export function keptPassphrase({ dir, cluster, options }: Context, name: string)
     if (named === undefined) return undefined
     throw new CommandError(`${file} is not there: name the file that holds the passphrase with --passphrase-file`)
   }
-  return { passphrase: readFileSync(file, 'utf8').replace(/\r?\n$/, ''), file, isNamed: named !== undefined }
+  return { passphrase: passphraseIn(file), file, isNamed: named !== undefined }
+}
+
+function passphraseIn(file: string): string {
+  return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
 }
 
 /** True if a node says that the passphrase is wrong. */
@@ -58,13 +62,42 @@ export async function openSessionWith({ dir, cluster }: Context, name: string, p
   return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
 }
 
+/** Where a passphrase is written before it is changed; it takes the place of `file` afterwards. */
+export function nextPassphraseFile(file: string): string {
+  return `${file}.next`
+}
+
+/**
+ * Opens a session with what a file holds. A command that was ended while it changed the passphrase may have left the one that is in force beside the
+ * cluster's own file: it takes its place.
+ *
+ * @returns with the passphrase that opened it.
+ * @throws {NodeError} `ERR_PASSPHRASE_WRONG`, and as `openSessionWith`.
+ */
+export async function openSessionKept(
+  context: Context,
+  name: string,
+  { passphrase, file, isNamed }: KeptPassphrase,
+): Promise<{ session: Session; passphrase: string }> {
+  try {
+    return { session: await openSessionWith(context, name, passphrase), passphrase }
+  } catch (error) {
+    const next = nextPassphraseFile(file)
+    if (!isPassphraseWrong(error) || isNamed || !existsSync(next)) throw error
+    const begun = passphraseIn(next)
+    const session = await openSessionWith(context, name, begun)
+    renameSync(next, file)
+    return { session, passphrase: begun }
+  }
+}
+
 /** Opens a session with the person's passphrase, as a file holds it. @throws {CommandError} if it cannot. */
 export async function openSession(context: Context, name: string): Promise<Session> {
   const kept = keptPassphrase(context, name)
   if (kept === undefined)
     throw new CommandError(`no passphrase for ${name} is kept here: name the file that holds it with --passphrase-file`)
   try {
-    return await openSessionWith(context, name, kept.passphrase)
+    return (await openSessionKept(context, name, kept)).session
   } catch (error) {
     if (!isPassphraseWrong(error) || kept.isNamed) throw error
     throw stale(context, name, { file: kept.file, cause: error })
