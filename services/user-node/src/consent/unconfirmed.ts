@@ -8,17 +8,19 @@ import type { Person } from '../store/person.ts'
 /** Most grants that one `key` ends. */
 export const closesMax = 256
 
+/** The newest generation whose `key` is known to be on record. */
+function committedGeneration(database: Database, account: Uint8Array): number {
+  const find = "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'"
+  return Number(database.get(find, account)?.generation ?? 0)
+}
+
 /** Every cut, of generations before `generation`, and close of own predecessors that are not known as committed, the oldest first; at most 256 of each. */
 export function unconfirmed(
   { database, ledger }: { readonly database: Database; readonly ledger: LedgerView },
   account: Uint8Array,
   { generation, newest }: { generation: number; newest: number },
 ): { cuts: Cut[]; closes: Uint8Array[] } {
-  const row = database.get(
-    "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'",
-    account,
-  )
-  const committed = Number(row?.generation ?? 0)
+  const committed = committedGeneration(database, account)
   // Cuts before the ledger's generation are on record, however many somebody else made; those of an older copy may be others.
   const first = Math.max(1, committed, ledger.currentGeneration(account))
   const cuts = database.all(
@@ -56,11 +58,13 @@ export function noteEnded(
   }
   const isClosed = new Set(closed.map(toHex))
   const rows = database.all(
-    'SELECT gid FROM grants WHERE account = ? AND coalesce(told, closegen) >= ? LIMIT 8192',
-    ...[account, generation],
+    'SELECT gid, coalesce(told, closegen) AS told FROM grants WHERE account = ? AND coalesce(told, closegen) > ?',
+    ...[account, committedGeneration(database, account)],
   )
-  for (const { gid } of rows) {
-    const told = isClosed.has(toHex(gid as Uint8Array)) ? generation : generation + 1
+  for (const { gid, told: before } of rows) {
+    // Also what was left to a generation that somebody else opened, which no change of keys of this node has.
+    const told = isClosed.has(toHex(gid as Uint8Array)) ? Math.min(Number(before), generation) : generation + 1
+    if (told === before) continue
     database.run(
       'UPDATE grants SET told = nullif(?, closegen) WHERE account = ? AND gid = ?',
       ...[told, account, gid as Uint8Array],
