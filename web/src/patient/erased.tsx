@@ -134,7 +134,7 @@ export function ErasedScreen(props: { transactionId: string; isRepeated: boolean
               <p>{t('patient.erase.backups')}</p>
               {value.state === 'recorded' && (
                 <p class="actions">
-                  <a class="button" href={`${base}/receipts/${props.transactionId}`} download>
+                  <a class="button" href={`${base}/receipts/${value.transactionId}`} download>
                     {t('patient.receipt.download')}
                   </a>
                 </p>

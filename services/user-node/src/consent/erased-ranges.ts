@@ -45,6 +45,14 @@ export function erasuresOf(database: Database, { account }: Person): ErasureOnFi
   })
 }
 
+/** A person's erasure by the id of any transaction that asked for it: of one that was signed again, as its newest stands. */
+export function erasureBy(database: Database, person: Person, tx: Uint8Array): ErasureOnFile | undefined {
+  const row = database.get('SELECT body FROM erasure WHERE tx = ? AND account = ?', tx, person.account)
+  if (row === undefined) return undefined
+  const name = nameOfRanges((decodeCbor(row.body as Uint8Array) as unknown as EraseBody).ranges)
+  return erasuresOf(database, person).find(({ ranges }) => nameOfRanges(ranges) === name)
+}
+
 /** True if two ranges of one stream have a record in common. */
 export function isTouching([stream, from, to]: SequenceRange, [other, first, last]: SequenceRange): boolean {
   return from <= last && first <= to && equalBytes(stream, other)

@@ -137,6 +137,13 @@ test('of the hour that goes on, what was measured after the end of an erased per
     database.run("UPDATE batch SET state = 'committed'")
     expect(await erasures.erase(session, wanted, 0)).toMatchObject({ isRepeated: true, tx })
   }
+  // Signed again, it is found by its former id, too: her page has that in its address.
+  const id = toHex(tx as Uint8Array)
+  postings.markFinal(tx as Uint8Array, 'refused')
+  erasures.settle(person, { id, chain: 'userchain', status: 'refused', addedMs: 0, attempts: 1, rule: 'erase.expiry' })
+  const transactionId = views.list(person)[0]?.transactionId
+  expect(transactionId).not.toBe(id)
+  expect(await views.find(person, id)).toMatchObject({ transactionId, state: 'waiting', blocks: 1 })
   database.close()
   rmSync(dir, { recursive: true })
 })

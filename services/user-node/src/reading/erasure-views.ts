@@ -4,7 +4,7 @@
  */
 import type { SequenceRange } from '@healthblock/chain/transaction'
 import { payloadKinds } from '@healthblock/crypto/payload'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -12,6 +12,7 @@ import { type ErasureStanding, erasedAtOnceMax, type StorageClient } from '@heal
 import {
   digestsOf,
   type ErasureOnFile,
+  erasureBy,
   erasuresOf,
   isAnyNew,
   isTouching,
@@ -120,9 +121,9 @@ export class ErasureViews {
     return erasuresOf(this.#deps.database, person).map((one) => this.#view(person, one))
   }
 
-  /** One of them, with what each store says now; undefined if she asked for none of this id. */
+  /** One of them, with what each store says now; undefined if she asked for none of this id. One that was signed again has another one since. */
   async find(person: Person, transactionId: string): Promise<ErasureStandingView | undefined> {
-    const one = erasuresOf(this.#deps.database, person).find(({ tx }) => toHex(tx) === transactionId)
+    const one = erasureBy(this.#deps.database, person, fromHex(transactionId))
     if (one === undefined) return undefined
     const digests = digestsOf(this.#deps.database, person, one.ranges)
     const asked = spread(digests, askedMax)
