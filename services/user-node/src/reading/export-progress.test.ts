@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { ExportProgress } from './export-progress.ts'
 
@@ -8,12 +9,12 @@ async function* pieces(): AsyncGenerator<string> {
 test('a download is done when all of it was taken, and broken when its reader leaves or it fails before', async () => {
   const progress = new ExportProgress()
   const whole = progress.begin('session', 'whole', 3)
-  for await (const _ of progress.counted(whole, pieces())) whole.records++
+  for await (const _ of progress.stream(whole, pieces())) whole.records++
   expect(progress.find('session', 'whole')).toEqual({ state: 'done', records: 3, recordsTotal: 3, sizeBytes: 5 })
   const left = progress.begin('session', 'left', 3)
-  for await (const piece of progress.counted(left, pieces())) if (piece === 'c') break
-  expect(progress.find('session', 'left')).toMatchObject({ state: 'broken', sizeBytes: 4 })
-  const failed = progress.counted(
+  for await (const piece of progress.stream(left, pieces())) if (piece === 'c') break
+  await expect.poll(() => progress.find('session', 'left')).toMatchObject({ state: 'broken' })
+  const failed = progress.stream(
     progress.begin('session', 'failed', 3),
     (async function* () {
       yield 'a'
@@ -24,7 +25,15 @@ test('a download is done when all of it was taken, and broken when its reader le
     for await (const piece of failed) expect(piece).toBe('a')
   }
   await expect(taken()).rejects.toThrow('the session ended')
-  expect(progress.find('session', 'failed')).toMatchObject({ state: 'broken', sizeBytes: 1 })
+  await expect.poll(() => progress.find('session', 'failed')).toMatchObject({ state: 'broken', sizeBytes: 1 })
+})
+
+test('a download whose reader left before the first byte is broken, and not on its way for ever', async () => {
+  const progress = new ExportProgress()
+  const stream = progress.stream(progress.begin('session', 'gone', 3), pieces())
+  stream.destroy()
+  await once(stream, 'close')
+  expect(progress.find('session', 'gone')).toMatchObject({ state: 'broken' })
 })
 
 test('it is told to the session that began it alone, and the oldest are forgotten', () => {

@@ -1,4 +1,5 @@
 /** How far downloads are, for the page that began one: the browser itself takes the bytes, and tells the page nothing. */
+import { Readable } from 'node:stream'
 
 /** A download. */
 export interface ExportView {
@@ -38,16 +39,23 @@ export class ExportProgress {
     return this.#exports.get(`${session} ${name}`)
   }
 
-  /** Counts what goes out; who takes it may leave at any moment. */
-  async *counted(running: Running, pieces: AsyncIterable<string>): AsyncGenerator<string> {
-    try {
-      for await (const piece of pieces) {
-        running.sizeBytes += Buffer.byteLength(piece)
-        yield piece
-      }
+  /** What goes out, counted; who takes it may leave at any moment, also before the first byte. */
+  stream(running: Running, pieces: AsyncIterable<string>): Readable {
+    const stream = Readable.from(this.#counted(running, pieces))
+    // All of it was taken: what only lies ready here may yet be left behind.
+    stream.once('end', () => {
       running.state = 'done'
-    } finally {
+    })
+    stream.once('close', () => {
       if (running.state !== 'done') running.state = 'broken'
+    })
+    return stream
+  }
+
+  async *#counted(running: Running, pieces: AsyncIterable<string>): AsyncGenerator<string> {
+    for await (const piece of pieces) {
+      running.sizeBytes += Buffer.byteLength(piece)
+      yield piece
     }
   }
 }

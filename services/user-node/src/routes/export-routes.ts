@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { writeBundle } from '@healthblock/fhir/bundle'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { UserNodeError } from '../errors.ts'
@@ -47,7 +46,7 @@ export function registerExportRoutes(app: FastifyInstance, services: Services): 
       .header('cache-control', 'private, no-store')
       .header('content-disposition', `attachment; filename="${name}"`)
       .type('application/fhir+json')
-      .send(Readable.from(exportProgress.counted(progress, pieces)))
+      .send(exportProgress.stream(progress, pieces))
   })
 
   app.get('/v1/people/:p/exports/:name', async (request) => {
