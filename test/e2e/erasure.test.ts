@@ -8,6 +8,7 @@ interface Erased {
   readonly receipt: string
   readonly ranges: { stream: string; from: number; to: number }[]
   readonly cids: string[]
+  readonly late: object | null
 }
 
 interface Reading {
@@ -39,6 +40,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: storyMs }, () => {
     erased = await cluster.ok<Erased>('patient', 'erase', 'anna', '--from', from, '--streams', 'ecg')
     expect(erased.ranges).toEqual([{ stream: expect.any(String), from: 1, to: erased.cids.length }])
     expect(erased.cids.length).toBeGreaterThan(2)
+    expect(erased.late).toBeNull()
     expect(await cluster.ok<{ ok: boolean }>('verify', erased.receipt)).toMatchObject({ ok: true })
     expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
   })

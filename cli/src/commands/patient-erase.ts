@@ -11,6 +11,13 @@ interface Erased {
   readonly until: string
   readonly ranges: readonly { stream: string; from: number; to: number }[]
   readonly cids: readonly string[]
+  readonly late: LateReadings | null
+}
+
+/** Readings that were measured in the period and came after its hours: they are sealed under later keys, and go with an erasure until then. */
+interface LateReadings {
+  readonly records: number
+  readonly until: string
 }
 
 const eraseTimeoutMs = 120_000
@@ -23,6 +30,17 @@ export function proofWords(cids: readonly string[]): string {
   if (cids.length === 0) return ''
   const more = cids.length > cidsShown ? `   (and ${cids.length - cidsShown} blocks more, which --json lists)` : ''
   return `proof later  ./healthblock storage proof ${cids.slice(0, cidsShown).join(' ')}${more}\n`
+}
+
+/** What was not erased, and how it would be: a line, or nothing. */
+export function lateWords(late: LateReadings | null, command: string): string {
+  if (late === null) return ''
+  const { records, until } = late
+  const which =
+    records === 1
+      ? '1 reading of that time came later and stays'
+      : `${records} readings of that time came later and stay`
+  return `not erased   ${which}; with ${command} --until ${until} what came until then goes, too\n`
 }
 
 /** `./healthblock patient erase NAME --from ISO [--until ISO] [--streams …]`. */
@@ -48,6 +66,6 @@ export async function erase(context: Context, positionals: string[]): Promise<Ex
       : 'keys destroyed, blocks are removed after the time for disputes'
     return `${records} records from ${erased.from} to ${erased.until}: ${what}
 receipt      ${receipt ?? 'none: there was nothing on record'}
-${proofWords(erased.cids)}`
+${proofWords(erased.cids)}${lateWords(erased.late, `patient erase ${name} --from ${new Date(from).toISOString()}`)}`
   })
 }

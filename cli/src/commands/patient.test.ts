@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { NodeError } from '../cluster/client.ts'
 import { CommandError } from '../io.ts'
 import { recordError, waitingWords } from './patient.ts'
-import { proofWords } from './patient-erase.ts'
+import { lateWords, proofWords } from './patient-erase.ts'
 
 test('batches that no storage node takes wait for storage, and those behind them too', () => {
   for (const unstored of [1, 3])
@@ -23,6 +23,17 @@ test('of an erasure the command is printed that proves it later, with a few of m
   const many = Array.from({ length: 5_000 }, (_, at) => `c${at}`)
   expect(proofWords(many)).toMatch(
     /^proof later {2}\S+ storage proof c0 c1 c2 c3 {3}\(and 4996 blocks more, which --json lists\)\n$/,
+  )
+})
+
+test('of an erasure it is said what of its time came late and stays, and what takes it, too', () => {
+  const [command, until] = ['patient erase anna --from 2026-05-01T08:00:00.000Z', '2026-05-01T10:00:00.000Z']
+  expect(lateWords(null, command)).toBe('')
+  expect(lateWords({ records: 1, until }, command)).toBe(
+    `not erased   1 reading of that time came later and stays; with ${command} --until ${until} what came until then goes, too\n`,
+  )
+  expect(lateWords({ records: 2, until }, command)).toMatch(
+    /^not erased {3}2 readings of that time came later and stay; /,
   )
 })
 

@@ -97,6 +97,7 @@ test('an erasure is shown before it is done, and afterwards as each store says o
   expect(preview()).toMatchObject(late)
   home.sealer.seal(person, ecg, true)
   expect(preview()).toMatchObject(late)
+  expect(views.late(person, { ...erasures.epochsOf(wanted), ...wanted })).toEqual(late.late)
   const longer = { ...wanted, untilMs: Date.parse(until) }
   expect(views.preview(person, { ...erasures.epochsOf(longer), ...longer })).toMatchObject({
     ...{ late: null, erasedBy: null, streams: [{ records: 1 }, { records: 0 }] },

@@ -171,6 +171,16 @@ export class ErasureViews {
     }
   }
 
+  /** What of a period an erasure of it leaves, since it came late; null if nothing. */
+  late(person: Person, period: ErasurePeriod): ErasurePreview['late'] {
+    const erasures = erasuresOf(this.#deps.database, person).filter(({ state }) => state !== 'refused')
+    return this.#lateOf(
+      person,
+      period,
+      erasures.flatMap((one) => one.ranges),
+    )
+  }
+
   /** Records are sealed under the keys of the hour in which they came, which may be a later one than that in which they were measured. */
   #lateOf(person: Person, period: ErasurePeriod, taken: readonly SequenceRange[]): ErasurePreview['late'] {
     const { database, ledger, nowMs } = this.#deps

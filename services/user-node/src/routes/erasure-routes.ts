@@ -31,7 +31,7 @@ const waitMs = 30_000
 
 /** Erasing a period of one's streams. */
 export function registerErasureRoutes(app: FastifyInstance, services: Services): void {
-  const { access, erasures, factors, vaultFactors } = services
+  const { access, erasures, erasureViews, factors, vaultFactors } = services
   app.post('/v1/people/:p/erasures', { schema: { body } }, async (request, reply) => {
     const session = liveSession(access.requireSession(request))
     const asked = request.body as { streams?: string[]; from: number; until: number }
@@ -52,6 +52,7 @@ export function registerErasureRoutes(app: FastifyInstance, services: Services):
       until: new Date(erased.untilEpoch * epochLengthMs).toISOString(),
       ranges: erased.ranges.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
       cids: erased.digests.map((digest) => cidOf(digest)),
+      late: erasureViews.late(session.person, { ...wanted, ...erased }),
     }
   })
   registerErasureViews(app, services)
