@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { createConnection } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeFileDurably } from '@healthblock/runtime/files'
@@ -90,6 +91,11 @@ function registerOf(dir: string, cluster: ClusterFile): string {
   return urls.length === 0 ? `sqlite:${clusterPaths.register(dir)}` : `etcd:${urls.join(',')}`
 }
 
+/** Cores of this machine for each of several nodes that order; one at least. */
+function coresEach(nodes: number): number {
+  return Math.max(1, Math.floor(availableParallelism() / nodes))
+}
+
 function environmentOf(
   dir: string,
   cluster: ClusterFile,
@@ -114,6 +120,7 @@ function environmentOf(
         ...(nodesOf(cluster, 'storage').length > 0 ? { ACCOUNTING_LEDGER_FILE: clusterPaths.ledgerFile(dir) } : {}),
         ACCOUNTING_REGISTER: registerOf(dir, cluster),
         ACCOUNTING_ETCD_USER: node.name,
+        ACCOUNTING_CORES: String(coresEach(nodesOf(cluster, 'accounting').length)),
         ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
         ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),
         REDIS_URL: addresses.redisUrls[index] as string,

@@ -1,5 +1,4 @@
 /** Puts a node together from its configuration, and takes it apart again. */
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { receiptSizeBytesMax } from '@healthblock/chain/receipt'
@@ -129,7 +128,7 @@ function openWorld(
       elapsedMs: clock.elapsedMs,
     }),
     // One core is the event loop's; a thread takes some 15 MB.
-    workers: new PreparationPool(Math.max(1, availableParallelism() - 1), verificationsUnderWayMax),
+    workers: new PreparationPool(Math.max(1, settings.cores - 1), verificationsUnderWayMax),
   }
 }
 

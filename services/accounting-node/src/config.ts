@@ -1,5 +1,6 @@
 /** Settings and secrets of the process: read once, checked together, frozen. SPEC.md §5 lists every variable and file. */
 import { existsSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { ChainName } from '@healthblock/chain/chains'
 import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
@@ -95,6 +96,12 @@ const settings = {
   webDir: webDir(),
   trustedProxies: trustedProxies(),
   portalNames: portalNames(),
+  cores: integer('ACCOUNTING_CORES', {
+    description: 'processor cores that this node may count on; fewer than the machine has where several nodes share it',
+    fallback: String(availableParallelism()),
+    min: 1,
+    max: 4_096,
+  }),
   logLevel: choice('ACCOUNTING_LOG_LEVEL', {
     description: 'least level that is logged',
     fallback: 'info',
