@@ -45,6 +45,16 @@ export function erasuresOf(database: Database, { account }: Person): ErasureOnFi
   })
 }
 
+/** Those of a person's erasures that are on record or on their way, newest first. */
+export function standingErasuresOf(database: Database, person: Person): ErasureOnFile[] {
+  return erasuresOf(database, person).filter(({ state }) => state !== 'refused')
+}
+
+/** The newest of some erasures that takes any of these records. */
+export function newestOf(erasures: readonly ErasureOnFile[], ranges: readonly SequenceRange[]): Uint8Array | undefined {
+  return erasures.find((one) => one.ranges.some((taken) => ranges.some((range) => isTouching(taken, range))))?.tx
+}
+
 /** A person's erasure by the id of any transaction that asked for it: of one that was signed again, as its newest stands. */
 export function erasureBy(database: Database, person: Person, tx: Uint8Array): ErasureOnFile | undefined {
   const row = database.get('SELECT body FROM erasure WHERE tx = ? AND account = ?', tx, person.account)

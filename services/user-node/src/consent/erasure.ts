@@ -18,7 +18,15 @@ import { consentValidityMs, type Person, type PersonStore, type PersonStream } f
 import type { Postings } from '../store/postings.ts'
 import { userchainId } from './compose.ts'
 import { type Consent, reasons } from './consent.ts'
-import { digestsOf, type EraseBody, erasuresOf, isAnyNew, isTouching, withoutRanges } from './erased-ranges.ts'
+import {
+  digestsOf,
+  type EraseBody,
+  erasuresOf,
+  isAnyNew,
+  newestOf,
+  standingErasuresOf,
+  withoutRanges,
+} from './erased-ranges.ts'
 
 /** Most ranges of one transaction; a stream has one. */
 const rangesMax = 64
@@ -152,14 +160,12 @@ export class Erasures {
 
   /** What of these ranges no erasure of hers asks for that is on record or on its way. */
   #unasked(person: Person, ranges: readonly SequenceRange[]): SequenceRange[] {
-    const erasures = erasuresOf(this.#deps.database, person)
-    const taken = erasures.filter(({ state }) => state !== 'refused').flatMap((one) => one.ranges)
+    const taken = standingErasuresOf(this.#deps.database, person).flatMap((one) => one.ranges)
     return ranges.flatMap((range) => withoutRanges(range, taken))
   }
 
   #newestOf(person: Person, ranges: readonly SequenceRange[]): Uint8Array | undefined {
-    const erasures = erasuresOf(this.#deps.database, person).filter(({ state }) => state !== 'refused')
-    return erasures.find((one) => one.ranges.some((taken) => ranges.some((range) => isTouching(taken, range))))?.tx
+    return newestOf(standingErasuresOf(this.#deps.database, person), ranges)
   }
 
   /**

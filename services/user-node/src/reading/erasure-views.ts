@@ -15,7 +15,8 @@ import {
   erasureBy,
   erasuresOf,
   isAnyNew,
-  isTouching,
+  newestOf,
+  standingErasuresOf,
   withoutRanges,
 } from '../consent/erased-ranges.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
@@ -145,7 +146,7 @@ export class ErasureViews {
       )
       return row === undefined || row.first === null ? [] : [[stream, Number(row.first), Number(row.last)]]
     })
-    const erasures = erasuresOf(database, person).filter(({ state }) => state !== 'refused')
+    const erasures = standingErasuresOf(database, person)
     const taken = erasures.flatMap((one) => one.ranges)
     const presentEpoch = epochOf(nowMs(), ledger.epochLengthMs)
     const isPresent = untilEpoch > presentEpoch
@@ -154,7 +155,7 @@ export class ErasureViews {
     const isLeft =
       isAnyNew(database, person, unasked, { epoch: presentEpoch, untilMs }) ||
       (isPresent && period.streams.some((stream) => this.#isWaiting(person, stream, untilMs)))
-    const by = erasures.find((one) => one.ranges.some((range) => ranges.some((other) => isTouching(range, other))))
+    const by = newestOf(erasures, ranges)
     return {
       from: iso(fromEpoch * ledger.epochLengthMs),
       until: iso(untilEpoch * ledger.epochLengthMs),
@@ -166,19 +167,15 @@ export class ErasureViews {
           ...[person.account, fromEpoch * ledger.epochLengthMs, Math.min(untilMs, untilEpoch * ledger.epochLengthMs)],
         )?.n ?? 0,
       ),
-      erasedBy: by === undefined || (isLeft && streams.some(({ records }) => records > 0)) ? null : toHex(by.tx),
+      erasedBy: by === undefined || (isLeft && streams.some(({ records }) => records > 0)) ? null : toHex(by),
       late: this.#lateOf(person, period, taken),
     }
   }
 
   /** What of a period an erasure of it leaves, since it came late; null if nothing. */
   late(person: Person, period: ErasurePeriod): ErasurePreview['late'] {
-    const erasures = erasuresOf(this.#deps.database, person).filter(({ state }) => state !== 'refused')
-    return this.#lateOf(
-      person,
-      period,
-      erasures.flatMap((one) => one.ranges),
-    )
+    const taken = standingErasuresOf(this.#deps.database, person).flatMap((one) => one.ranges)
+    return this.#lateOf(person, period, taken)
   }
 
   /** Records are sealed under the keys of the hour in which they came, which may be a later one than that in which they were measured. */
