@@ -64,7 +64,7 @@ export function erasureBy(database: Database, person: Person, tx: Uint8Array): E
 }
 
 /** True if two ranges of one stream have a record in common. */
-export function isTouching([stream, from, to]: SequenceRange, [other, first, last]: SequenceRange): boolean {
+function isTouching([stream, from, to]: SequenceRange, [other, first, last]: SequenceRange): boolean {
   return from <= last && first <= to && equalBytes(stream, other)
 }
 
